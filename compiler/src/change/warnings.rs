@@ -287,10 +287,10 @@ fn mismatches(old: &Side<'_>, new: &Side<'_>, found: &mut BTreeSet<Warned>) {
                     found,
                     Like::Rejects,
                     format!(
-                        "{name}: directors with the old and the new keys reject each other, and both would be \
-                         Master. The stages let the old ones go first. In several changes nobody is rejected: \
-                         a new key on all directors, then active, then the old one removed; the mode \
-                         `receive_only` on all, then `permissive`, then `enforce`"
+                        "{name}: directors with the old and the new keys reject each other, and both would \
+                         be Master. The stages let the old ones go first. In several changes nobody is \
+                         rejected: a new key on all directors, then active, then the old one removed; the \
+                         mode `receive_only` on all, then `permissive`, then `enforce`"
                     ),
                 );
             }

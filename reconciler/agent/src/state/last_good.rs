@@ -31,19 +31,19 @@ const NEXT: &str = "next";
 const PASSWORDS: &str = ".passwords.json";
 
 /// Secrets by router.
-type Passwords = BTreeMap<Name, Kept>;
+type Passwords = BTreeMap<Name, KeptSecret>;
 
 /// A secret in the file.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
-enum Kept {
+enum KeptSecret {
     /// A password, as the bytes of the wire.
     Password([u8; 8]),
     /// Keys of HMAC with their numbers.
     Keys(Vec<(u8, Vec<u8>)>),
 }
 
-impl Kept {
+impl KeptSecret {
     fn new(secret: &RouterSecret) -> Self {
         match secret {
             RouterSecret::Password(password) => Self::Password(password.to_bytes()),
@@ -89,7 +89,7 @@ impl StateDir {
         let [file, passwords] = self.last_good_files(loaded);
         let text = Text::of(loaded);
         let kept: Passwords =
-            loaded.secrets.iter().map(|(router, secret)| (router.clone(), Kept::new(secret))).collect();
+            loaded.secrets.iter().map(|(router, secret)| (router.clone(), KeptSecret::new(secret))).collect();
         let kept = serde_json::to_vec(&kept)?;
         self.clear_last_good(&[&file, &passwords])?;
         if text.is_in(&file)
@@ -231,14 +231,14 @@ pub(in crate::state) mod tests {
         let keys = RouterSecret::Keys([(1, key.clone()), (255, key)].into());
         let password = RouterSecret::Password(Secret::from_text("hell>com"));
         for secret in [keys, password.clone()] {
-            let text = serde_json::to_string(&Kept::new(&secret)).expect("JSON");
-            let kept: Kept = serde_json::from_str(&text).expect("JSON");
+            let text = serde_json::to_string(&KeptSecret::new(&secret)).expect("JSON");
+            let kept: KeptSecret = serde_json::from_str(&text).expect("JSON");
             assert_eq!(kept.secret(), Some(secret));
         }
         let before = format!("{{\"VI_1\": {:?}}}", b"hell>com");
         let mut kept: Passwords = serde_json::from_str(&before).expect("JSON");
-        assert_eq!(kept.remove("VI_1").and_then(Kept::secret), Some(password));
-        let short: Kept = serde_json::from_str("[[1, [1, 2, 3]]]").expect("JSON");
+        assert_eq!(kept.remove("VI_1").and_then(KeptSecret::secret), Some(password));
+        let short: KeptSecret = serde_json::from_str("[[1, [1, 2, 3]]]").expect("JSON");
         assert_eq!(short.secret(), None);
     }
 
