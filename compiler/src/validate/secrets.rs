@@ -39,8 +39,8 @@ fn auth_needs_v2(cx: &Context<'_>, out: &mut Findings) {
                     "needs version 2",
                 )
                 .hint(
-                    "remove `auth`, use `type = \"hmac\"`, or write `version = 2` if the other routers of this \
-                     VRID use it",
+                    "remove `auth`, use `type = \"hmac\"`, or write `version = 2` if the other routers of \
+                     this VRID use it",
                 ),
             );
         }
