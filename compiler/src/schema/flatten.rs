@@ -35,7 +35,7 @@ pub(super) enum Expected {
 }
 
 /// A fault and where it applies.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Flat {
     pub(super) path: Vec<OwnedStep>,
     /// JSON pointer of the schema that was not met.
@@ -105,13 +105,22 @@ fn one_of(
         out.push(here(ShapeFault::WrongType(Expected::Table)));
         return;
     };
+    let faults_of = |index: usize| {
+        let mut inner = Vec::new();
+        context.get(index).into_iter().flatten().for_each(|error| flatten(error, root, &mut inner));
+        inner
+    };
     let tags: Vec<(&str, String)> = branches.iter().filter_map(tag).collect();
     let meant = if tags.len() == branches.len()
         && let Some((key, _)) = tags.first()
     {
         match table.get(*key) {
             None if branches.len() > 1 => {
-                out.push(here(ShapeFault::Missing((*key).to_owned())));
+                let missing = here(ShapeFault::Missing((*key).to_owned()));
+                let mut inner = faults_of(likeliest(branches, value));
+                inner.retain(|flat| *flat != missing);
+                out.extend(inner);
+                out.push(missing);
                 return;
             }
             None => Some(0),
@@ -125,12 +134,8 @@ fn one_of(
                     } else {
                         ShapeFault::WrongType(Expected::Text)
                     };
-                    // Of several nobody knows which was meant; the only one it will have to be.
-                    if let [only] = context {
-                        let mut inner = Vec::new();
-                        only.iter().for_each(|error| flatten(error, root, &mut inner));
-                        out.extend(inner.into_iter().filter(|flat| flat.path != path));
-                    }
+                    let inner = faults_of(likeliest(branches, value));
+                    out.extend(inner.into_iter().filter(|flat| flat.path != path));
                     out.push(Flat { path, schema: schema_of(error), fault });
                     return;
                 }
@@ -156,6 +161,23 @@ fn one_of(
 fn branches<'r>(error: &ValidationError<'_>, keyword: &str, root: &'r Value) -> &'r [Value] {
     let list = root.pointer(&schema_of(error)).and_then(|schema| schema.get(keyword));
     list.and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// The alternative that a table was most likely meant to be: the one that knows most of its keys.
+pub(super) fn likeliest(branches: &[Value], table: &Value) -> usize {
+    let known = |branch: &Value| {
+        let keys = branch.get("properties").and_then(Value::as_object);
+        let has = |key: &&String| table.get(key.as_str()).is_some();
+        keys.map_or(0, |keys| keys.keys().filter(has).count())
+    };
+    let mut best = (0, 0);
+    for (index, branch) in branches.iter().enumerate() {
+        let known = known(branch);
+        if known > best.1 {
+            best = (index, known);
+        }
+    }
+    best.0
 }
 
 /// The key and word that select a tagged alternative.

@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::flatten::{only_key, tag};
+use super::flatten::{likeliest, only_key, tag};
 use super::shape::schema;
 use crate::path::OwnedStep;
 use crate::unknown::Unknowns;
@@ -170,7 +170,8 @@ fn resolve(mut rule: &'static Value, value: &Value) -> &'static Value {
         } else if let Some(branches) = list(rule, "anyOf") {
             branches.iter().find(|branch| branch.get("type") != Some(&json!("null")))
         } else if let Some(branches) = list(rule, "oneOf") {
-            branches.iter().find(|branch| fits(branch, value)).or_else(|| branches.first())
+            let meant = branches.iter().find(|branch| fits(branch, value));
+            meant.or_else(|| branches.get(likeliest(branches, value)))
         } else {
             None
         };

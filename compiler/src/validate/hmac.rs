@@ -47,7 +47,8 @@ fn key_number(cx: &Context<'_>, out: &mut Findings) {
         if !cx.knows(at!["virtual_routers", name, "auth", "keys"]) {
             continue;
         }
-        for key in keys.keys().filter(|key| number(key).is_none()) {
+        let knows = |key: &str| cx.knows_all(at!["virtual_routers", name, "auth", "keys", key]);
+        for key in keys.keys().filter(|key| number(key).is_none() && knows(key)) {
             out.push(
                 Diagnostic::new(
                     &codes::KEY_NUMBER,

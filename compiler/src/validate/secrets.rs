@@ -30,7 +30,8 @@ fn auth_needs_v2(cx: &Context<'_>, out: &mut Findings) {
     for (name, router) in &cx.cluster.virtual_routers {
         let known = |key| cx.knows(at!["virtual_routers", name, key]);
         let password = matches!(router.auth, Some(Auth::Pass { .. }));
-        if password && router.version != 2 && known("auth") && known("version") {
+        let knows_type = cx.knows(at!["virtual_routers", name, "auth", "type"]);
+        if password && router.version != 2 && known("auth") && knows_type && known("version") {
             out.push(
                 Diagnostic::new(
                     &codes::AUTH_NEEDS_V2,
