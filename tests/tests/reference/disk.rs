@@ -31,6 +31,7 @@ directors = ["dir1", "dir2"]
 
 [connection_sync.main]
 router = "VI_1"
+preempt_after_sync = "0s"
 
 [services.own]
 router = "VI_1"
