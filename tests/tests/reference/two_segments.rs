@@ -123,6 +123,8 @@ fn vips_of_two_segments_move_together_and_masqueraded_connections_work() {
 
         let [front, back, hello] = spoken.map(|adverts| adverts.since(begin).len());
         assert!(hello > 0 && front + back == 0, "{hello} adverts where they belong, {front} and {back} not");
+        // The log is written behind the addresses.
+        eventually(PATIENCE, "dir1 tells of it", || first.count_since(returned, LogEvent::Master) >= 3);
         assert_eq!(first.count_since(returned, LogEvent::Master), 3, "{}", first.log());
         drop(second);
     });
