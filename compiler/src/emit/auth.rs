@@ -6,8 +6,6 @@ use evenkeel_schemas::scalars::{AdvertInterval, Name};
 
 /// Shortest window where none is given, seconds: as keepalived's.
 const LEAST_WINDOW: u64 = 5;
-/// Longest window, seconds.
-const LONGEST_WINDOW: u64 = 300;
 /// Advertisements that may be late where no window is given: as many as a Backup waits for.
 const INTERVALS: u64 = 3;
 
@@ -39,7 +37,7 @@ pub(super) fn of_plan(name: &Name, auth: &Auth, interval: AdvertInterval) -> pla
                 active: *active,
                 mode: *mode,
                 anti_replay: *anti_replay,
-                window: u16::try_from(seconds.clamp(1, LONGEST_WINDOW)).unwrap_or(u16::MAX),
+                window: u16::try_from(seconds).unwrap_or(u16::MAX),
             }
         }
     }

@@ -35,7 +35,6 @@ mod vips;
 
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver as Inbox, TryRecvError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use evenkeel_host::election::Notice;
 use evenkeel_kernel::{Event, Kernel, Monitor, clock};
@@ -47,6 +46,7 @@ use super::lateness::Lateness;
 use super::sockets::{Arrival, Buffer};
 use super::{ElectionCommand, LeftBehind, RouterSetup};
 use crate::guard::{Guardian, Lease};
+use crate::system::moment;
 use crate::system::scheduling::{Granted, Scheduling};
 use admission::Admission;
 use conflicts::Conflicts;
@@ -364,6 +364,5 @@ impl Worker {
 
 /// The wall clock, for trailers of advertisements.
 fn wall_clock() -> WallClock {
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    WallClock::new(unix, clock::now())
+    WallClock::new(moment::unix(), clock::now())
 }

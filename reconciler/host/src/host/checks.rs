@@ -53,9 +53,9 @@ impl Checks {
         self.gates.due()
     }
 
-    /// Whether a router was reported to leave another Master alone. It is reported no longer, unless it waits
-    /// for checks as well.
-    pub(super) fn is_held_back(&mut self, router: &Name) -> bool {
+    /// A router waits for connections no longer. Whether it was reported to leave another Master alone; it
+    /// is reported no longer, unless it waits for checks as well.
+    pub(super) fn release(&mut self, router: &Name) -> bool {
         let held = self.held_back.contains(router);
         if self.gates.left(router) == 0 {
             self.held_back.remove(router);

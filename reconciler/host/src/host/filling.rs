@@ -79,7 +79,7 @@ impl Host {
 
     /// Logs that a router that was held back waits for no connections any more.
     fn may_take_over(&mut self, router: Name, complete: bool) {
-        if self.checks.is_held_back(&router) {
+        if self.checks.release(&router) {
             self.log(ElectionEvent::ConnectionsArrived { router, complete });
         }
     }

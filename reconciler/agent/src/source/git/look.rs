@@ -223,11 +223,12 @@ impl Looker {
     /// Keys that are allowed now, and the lines that are left out, for people; none when nobody's signature
     /// is asked for.
     ///
-    /// A sentence for people when the file cannot be read.
-    fn signers(&self) -> Result<Option<(InForce, String)>, String> {
+    /// # Errors
+    /// When the file cannot be read.
+    fn signers(&self) -> Result<Option<(InForce, String)>, GitError> {
         let Some(path) = &self.policy.signers else { return Ok(None) };
         let text = String::from_utf8(self.keys_in(path)?)
-            .map_err(|_| format!("{} is no UTF-8 text", path.display()))?;
+            .map_err(|_| GitError::new(format!("{} is no UTF-8 text", path.display())))?;
         let seconds = i64::try_from(moment::now().wall_ms / 1000).unwrap_or(i64::MAX);
         let found = signers::in_force(&text, seconds, &local);
         let lines = found.left_out.iter().take(MOST_LINES).map(|(line, why)| format!("line {line}: {why}"));
@@ -237,24 +238,26 @@ impl Looker {
 
     /// Copies the files of keys for git; none when nobody's signature is asked for.
     ///
-    /// A sentence for people when a file is missing, or allows nobody.
-    fn keys(&self) -> Result<Option<Keys>, String> {
+    /// # Errors
+    /// When a file is missing, or allows nobody.
+    fn keys(&self) -> Result<Option<Keys>, GitError> {
         let (Some(path), Some((found, left_out))) = (&self.policy.signers, self.signers()?) else {
             return Ok(None);
         };
         if found.text.is_empty() {
             let more = if left_out.is_empty() { String::new() } else { format!(" ({left_out})") };
-            return Err(format!("nobody is allowed to sign now by {}{more}", path.display()));
+            let nobody = format!("nobody is allowed to sign now by {}{more}", path.display());
+            return Err(GitError::new(nobody));
         }
         let revoked = self.policy.revoked.as_ref().map(|path| self.keys_in(path)).transpose()?;
         let written = self.repository.place.write_keys(&found.text, revoked.as_deref());
-        written.map_err(|error| format!("the allowed signers cannot be copied: {error}"))?;
+        written.map_err(|error| GitError::new(format!("the allowed signers cannot be copied: {error}")))?;
         Ok(Some(Keys { revoked: revoked.is_some() }))
     }
 
-    fn keys_in(&self, path: &Path) -> Result<Vec<u8>, String> {
+    fn keys_in(&self, path: &Path) -> Result<Vec<u8>, GitError> {
         files::read(path, limit::SOURCE, self.trust)
-            .map_err(|error: FileError| format!("cannot read {}: {error}", path.display()))
+            .map_err(|error: FileError| GitError::new(format!("cannot read {}: {error}", path.display())))
     }
 
     /// Logs lines of the signers' file that allow nobody, once and at each change.
