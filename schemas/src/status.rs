@@ -319,6 +319,9 @@ pub struct ElectionStatus {
     pub memory_locked: bool,
     /// Lateness of the election's timers since the daemon started.
     pub timer_lateness: Vec<LatenessBucket>,
+    /// Sum of all that lateness, microseconds.
+    #[serde(default)]
+    pub timer_lateness_sum_us: u64,
     /// Largest lateness of a timer, microseconds.
     pub max_timer_lateness_us: u64,
     /// Notices of the election that were lost because the daemon was busy.
@@ -504,6 +507,20 @@ pub struct ConvergenceStatus {
     /// Drift and its treatment, newest last; at most 64. VIPs are among it.
     #[serde(default)]
     pub drifts: Vec<DriftRecord>,
+    /// All drift since the daemon started, by kind and outcome.
+    #[serde(default)]
+    pub drift_counts: Vec<DriftCount>,
+}
+
+/// How often objects of a kind were found changed, with the same outcome.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DriftCount {
+    /// Kind of the objects, as in a [`DriftRecord`].
+    pub kind: String,
+    /// Outcome.
+    pub outcome: DriftOutcome,
+    /// Number of times.
+    pub count: u64,
 }
 
 /// An object that was as wanted and that somebody else has changed.

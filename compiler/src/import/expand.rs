@@ -13,7 +13,7 @@ use super::versions::{self, Version};
 use super::words::{comment_continues, is_blank, trimmed, without_comment};
 use crate::codes;
 
-/// How deep files include files, and definitions and sequences stand in each other.
+/// Largest depth of files that include files, and of definitions and sequences within each other.
 const MAX_DEPTH: usize = 32;
 /// Lines that the files of one director may have: each is in the report. A virtual server has about ten.
 const MAX_INPUT_LINES: usize = 500_000;
@@ -27,7 +27,7 @@ const LINE_BYTES: usize = 1023;
 /// Where a director has its configuration. What it includes from there is read from the copy that is
 /// imported: the machine of the import may have a keepalived of its own.
 const HOME: &str = "/etc/keepalived/";
-/// What a step of expanding counts in bytes, however short the line.
+/// Bytes that a step of expanding counts as, however short the line.
 const STEP: usize = 256;
 /// Bytes that are looked at altogether: what bounds time and memory.
 const MAX_BYTES: usize = 512 * 1024 * 1024;
@@ -37,7 +37,7 @@ const MAX_BYTES: usize = 512 * 1024 * 1024;
 pub(super) struct Whose<'a> {
     /// Number of the director.
     pub(super) director: usize,
-    /// What its conditional lines are compared with.
+    /// Names that its conditional lines are compared with.
     pub(super) id: &'a str,
     /// The keepalived that it runs.
     pub(super) version: Version,
@@ -101,7 +101,7 @@ impl Expander<'_> {
         // Comments in old encodings are common; what is not UTF-8 elsewhere shows up as a wrong value.
         let mut text = String::from_utf8_lossy(&bytes).into_owned();
         let file = self.sources.len();
-        // What is behind the limit is not read, so it is none of the lines that the report has.
+        // Text behind the limit is not read, so the report has no lines of it.
         let left = MAX_INPUT_LINES.saturating_sub(self.input_lines);
         if let Some((end, _)) = text.match_indices('\n').nth(left) {
             text.truncate(end);
@@ -423,7 +423,7 @@ impl Expander<'_> {
         Substituted::Nothing
     }
 
-    /// What a parameter stands for; `None` leaves it as it is.
+    /// The text that a parameter stands for; `None` leaves it as it is.
     fn value(&mut self, inside: &str, spot: Spot, braced: bool) -> Option<Vec<String>> {
         if let Some(lines) = self.definitions.get(inside) {
             return Some(lines.clone());
@@ -488,7 +488,7 @@ fn included(text: &str) -> Option<(&str, &str)> {
     known.contains(&word).then(|| (word, trimmed(rest)))
 }
 
-/// Whether the condition after `@` is met, and what stands after it.
+/// Whether the condition after `@` is met, and the text after it.
 fn condition<'a>(text: &'a str, id: &str) -> (bool, &'a str) {
     let (word, rest) = text.split_once([' ', '\t']).unwrap_or((text, ""));
     match word.strip_prefix('^') {

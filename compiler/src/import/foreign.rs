@@ -87,7 +87,7 @@ fn nothing_here(spot: Spot, what: impl Into<String>) -> Finding {
         .hint("name the director's main configuration file; `--id NAME=ID` says which `@` lines it reads")
 }
 
-/// What a text may be that is none of keepalived's, by how it begins.
+/// Kind of a text that is none of keepalived's, by its beginning.
 fn kind(text: &str) -> Option<&'static str> {
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let first = lines.clone().next()?;

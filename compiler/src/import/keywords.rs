@@ -16,9 +16,9 @@ mod vrrp;
 pub struct Row {
     /// The keywords, with their old spellings, separated by spaces.
     pub names: &'static str,
-    /// What becomes of them when nothing about their value speaks against it.
+    /// Fate of lines with these keywords when nothing about their value speaks against it.
     pub fate: Fate,
-    /// Where they go in the cluster file, below the block's own place; empty when nothing is needed there.
+    /// Place in the cluster file, below the block's own place; empty when nothing is needed there.
     pub ours: &'static str,
     /// Why, and what to do instead.
     pub why: &'static str,
@@ -29,7 +29,7 @@ pub struct Row {
 pub struct Block {
     /// Its name in the report and the document.
     pub name: &'static str,
-    /// What it becomes in the cluster file.
+    /// The key that it becomes in the cluster file.
     pub place: &'static str,
     /// Its keywords.
     pub rows: &'static [Row],

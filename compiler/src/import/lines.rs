@@ -35,13 +35,13 @@ pub struct Line {
     pub directors: Vec<usize>,
     /// The most urgent of what became of what stands on it.
     pub fate: Fate,
-    /// Where it went in the cluster file.
+    /// Its place in the cluster file.
     pub ours: Vec<Ours>,
     /// Why, the most urgent first.
     pub reasons: Vec<Reason>,
     /// First line of the block whose fate it shares, and nothing else is to be said of it.
     pub shares: Option<Spot>,
-    /// What later versions of keepalived make of it.
+    /// Meaning of the line to later versions of keepalived.
     pub versions: Vec<String>,
     /// Keywords on it.
     keywords: Vec<String>,
@@ -96,7 +96,7 @@ impl Ours {
 /// Why a line has its fate, or something that no line says.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Reason {
-    /// What it makes of the line.
+    /// Meaning of the line to it.
     pub fate: Fate,
     /// The reason, and what to do instead.
     pub text: String,
@@ -104,7 +104,7 @@ pub struct Reason {
     pub spots: Vec<Spot>,
 }
 
-/// What stands at a line, and in which block.
+/// The statement at a line, and its block.
 #[derive(Debug, Default)]
 struct Placed {
     keywords: Vec<String>,
@@ -136,7 +136,7 @@ impl Places {
                 placed.parent = parent.filter(|parent| *parent != statement.spot);
             }
             if let Some(inside) = &statement.block {
-                // One within another on a line ends with it.
+                // A block within another on one line ends with it.
                 placed.blocks += usize::from(parent != Some(statement.spot));
                 self.below(Some(statement.spot), inside);
             }
@@ -144,7 +144,7 @@ impl Places {
     }
 }
 
-/// What is known of a line while it is sorted.
+/// Facts about a line while lines are sorted.
 #[derive(Debug, Default)]
 struct LineDraft {
     ours: Vec<Ours>,
@@ -176,13 +176,13 @@ impl LineDraft {
     }
 }
 
-/// What the lines are made of.
+/// Everything that the report's lines are made of.
 pub(super) struct SortInput<'a> {
     pub(super) request: &'a Request,
     pub(super) sources: &'a [Source],
     pub(super) places: &'a Places,
     pub(super) notes: &'a Notes,
-    /// What objects are called in the cluster file.
+    /// Names of objects in the cluster file.
     pub(super) names: &'a BTreeMap<Owner, String>,
 }
 
@@ -225,7 +225,7 @@ struct Sorter<'a> {
     /// Blocks of which nothing is carried or known, with the outermost one that says so.
     blocks: BTreeMap<Spot, (Fate, Spot)>,
     general: Vec<Reason>,
-    /// What no line says and is said already.
+    /// Facts that no line says and that were reported already.
     said: BTreeSet<String>,
 }
 
@@ -476,7 +476,7 @@ impl Sorter<'_> {
     }
 }
 
-/// What is said of a line that a condition leaves out.
+/// Sentence about a line that a condition leaves out.
 const OTHER_DIRECTOR: &str = "its condition is not met: it is for another director";
 
 /// What is said of a line that nothing else is said of. A test fails on it: it is a mistake of the

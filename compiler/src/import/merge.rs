@@ -21,9 +21,9 @@ mod services;
 #[derive(Debug, Default)]
 pub(super) struct Merged {
     pub(super) cluster: Map<String, Value>,
-    /// What the objects of the directors' configurations are called there.
+    /// Names there of the objects of the directors' configurations.
     pub(super) names: BTreeMap<Owner, String>,
-    /// What is to be written above a line, by section and name.
+    /// Comments to be written above a line, by section and name.
     pub(super) comments: BTreeMap<(String, String), String>,
 }
 
@@ -165,7 +165,7 @@ impl Merger<'_> {
                     &[(shown(key, first.as_ref()), place), (shown(key, other.as_ref()), *second)],
                 );
             }
-            // What the first does not say is its default, unless only others have such a thing at all.
+            // Without a value the first has the default, unless only others have such a thing at all.
             let value = match first {
                 Some(value) => Some(At { value, spot: place }),
                 None => said.iter().find_map(|(value, spot)| Some(At { value: value.clone()?, spot: *spot })),
@@ -199,7 +199,7 @@ impl Merger<'_> {
     }
 }
 
-/// What a director that does not have a thing says of it.
+/// Value of a thing at a director that does not have it.
 const NOTHING: &str = "nothing";
 
 /// A value in a report; secrets are not shown.

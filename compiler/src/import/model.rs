@@ -106,7 +106,7 @@ pub(super) struct Tracker {
     pub(super) draft: Draft,
 }
 
-/// What a virtual server balances.
+/// Targets of a virtual server: packets that it balances.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Target {
     /// A VIP and its port; without one all ports.

@@ -10,42 +10,42 @@ use crate::codes::Code;
 /// Most findings that are kept; a file with more is no configuration.
 pub(super) const MAX_FINDINGS: usize = 10_000;
 
-/// What became of a thing, the most urgent first.
+/// Fate of a thing, the most urgent first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fate {
     /// The cluster file holds a guess or a placeholder: somebody must decide.
     Decide,
-    /// It is not in the cluster file.
+    /// Not in the cluster file.
     NotCarried,
-    /// It is in the cluster file and does something else there.
+    /// In the cluster file, where it does something else.
     Changed,
-    /// It is in the cluster file and means the same.
+    /// In the cluster file, where it means the same.
     Carried,
 }
 
-/// What became of one thing.
+/// Fate of one thing, with its places.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Item {
-    /// What became of it.
+    /// Its fate.
     pub(super) fate: Fate,
-    /// Where it stands; empty for what stands nowhere.
+    /// Places in the input; empty for a thing that no line says.
     pub(super) spots: Vec<Spot>,
     /// The thing, in keepalived's words.
     pub(super) what: String,
-    /// Where it went in the cluster file.
+    /// Place in the cluster file.
     pub(super) ours: Option<String>,
     /// The reason, and what to do instead.
     pub(super) why: Option<String>,
 }
 
-/// What a line is that becomes no statement itself.
+/// Role of a line that becomes no statement itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Use {
-    /// It begins a definition.
+    /// Beginning of a definition.
     Definition,
-    /// It belongs to a definition that began above.
+    /// Continuation of a definition that began above.
     InDefinition,
-    /// It names files that are read in its place.
+    /// An include: files are read in its place.
     Include,
     /// Its condition is not met by this director.
     OtherDirector,
@@ -66,7 +66,7 @@ pub struct Finding {
     pub label: String,
     /// Another place that has part in it.
     pub other: Option<(Spot, String)>,
-    /// What to do.
+    /// Advice: the next step.
     pub hint: Option<String>,
 }
 
@@ -126,7 +126,7 @@ pub(super) struct Notes {
     pub(super) uses: BTreeMap<Spot, Use>,
     /// Blocks, by the line that they begin at, that were read and are not in the cluster file.
     pub(super) dropped: BTreeMap<Spot, (Fate, String)>,
-    /// What later versions of keepalived make of lines, by line.
+    /// Meaning of lines to later versions of keepalived, by line.
     pub(super) versions: BTreeMap<Spot, BTreeSet<String>>,
     /// Blocks, by the line that they begin at, whose checks are those of real servers and not of their
     /// service.
@@ -167,7 +167,7 @@ impl Notes {
         self.finding(finding);
     }
 
-    /// What a line is for, when it becomes no statement.
+    /// Sets the role of a line that becomes no statement.
     pub(super) fn used(&mut self, spot: Spot, what: Use) {
         self.uses.insert(spot, what);
     }
@@ -184,7 +184,7 @@ impl Notes {
         self.of_real_servers.insert(spot);
     }
 
-    /// What a later version of keepalived makes of a line.
+    /// Records the meaning of a line to a later version of keepalived.
     pub(super) fn in_version(&mut self, spot: Spot, since: Version, text: &str) {
         self.versions.entry(spot).or_default().insert(format!("keepalived {since} and later: {text}"));
     }

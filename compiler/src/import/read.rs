@@ -81,7 +81,7 @@ struct Reader<'a> {
     config: Config,
     /// `vrrp_strict`.
     strict: bool,
-    /// What `global_defs` says for every instance.
+    /// Settings of `global_defs` for every instance.
     routers: Draft,
     /// User of programs that name none.
     script_user: Option<String>,

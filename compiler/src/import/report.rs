@@ -1,4 +1,4 @@
-//! What an import says: how much behaves otherwise, what became of each line, findings, and whether the
+//! The report of an import: how much behaves otherwise, the fate of each line, findings, and whether the
 //! result compiles.
 //!
 //! Every line of the input that has a statement is in a report once. For people lines that are alike are one
@@ -23,7 +23,7 @@ pub use json::json;
 /// Lines of a report from which on its first line is said again at its end: more than a terminal shows.
 const SCREEN: usize = 30;
 
-/// How much the report for people says.
+/// Length of the report for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Detail {
     /// Lines that are alike are one entry.
@@ -32,16 +32,16 @@ pub enum Detail {
     Full,
 }
 
-/// How many lines of the input, and things that no line says, have each fate.
+/// Numbers of lines of the input, and of things that no line says, by fate.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// They do something else in the cluster file.
+    /// Lines that do something else in the cluster file.
     pub changed: usize,
-    /// They are not in the cluster file.
+    /// Lines that are not in the cluster file.
     pub not_carried: usize,
     /// Somebody must decide.
     pub decide: usize,
-    /// They mean the same, or have no effect in keepalived either.
+    /// Lines that mean the same, or have no effect in keepalived either.
     pub same: usize,
 }
 
@@ -248,7 +248,7 @@ impl<'a> Texts<'a> {
     /// The same, however long it is.
     fn whole(&self, line: &Line) -> String {
         if line.in_definition() {
-            // It has no keyword that would tell whether it is a password.
+            // A line without a known keyword may be a password.
             return "…".to_owned();
         }
         let range =

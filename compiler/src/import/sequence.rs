@@ -20,7 +20,7 @@ impl Sequence {
         }
     }
 
-    /// What is defined the time numbered `index`.
+    /// Definitions of the round numbered `index`.
     pub(super) fn values(&self, index: usize) -> Vec<(String, String)> {
         match self {
             Self::Numbers { name, first, step, hexadecimal, .. } => {

@@ -1,8 +1,8 @@
-//! Where things stand: the files that were read, and lines in them. Reading is left to the caller.
+//! Places: the files that were read, and lines in them. Reading is left to the caller.
 
 use std::collections::BTreeMap;
 
-/// What the importer needs of the world: files, and files whose names match a pattern.
+/// The importer's view of the world: files, and files whose names match a pattern.
 pub trait ImportFiles {
     /// The bytes of a file.
     ///

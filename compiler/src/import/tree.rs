@@ -12,7 +12,7 @@ use super::versions::{self, Version};
 use super::words::{self, LinePiece, pieces};
 use crate::codes;
 
-/// How deep blocks stand in each other at most; keepalived's own keywords go five deep.
+/// Largest depth of blocks within each other; keepalived's own keywords go five deep.
 pub(super) const MAX_DEPTH: usize = 8;
 
 /// A keyword, its values, and its block.
@@ -109,7 +109,7 @@ impl Builder<'_> {
         self.open.last().map_or(Level::Top, |frame| frame.level)
     }
 
-    /// What a word is to the version at a level.
+    /// Meaning of a word to the version at a level.
     fn shape(&self, level: Level, word: &str) -> Shape {
         let since = level.block(word).and_then(|block| versions::since(block.name, word));
         if since.is_some_and(|since| since > self.version) { Shape::Unknown } else { level.shape(word) }
@@ -160,7 +160,7 @@ impl Builder<'_> {
         }
     }
 
-    /// What comes where a `{` should have.
+    /// The text where a `{` should be.
     fn expect_opening(&mut self, spot: Spot) {
         let Some(frame) = self.open.last_mut() else { return };
         if !std::mem::take(&mut frame.bare) {

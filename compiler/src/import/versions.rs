@@ -1,4 +1,4 @@
-//! Where versions of keepalived differ: keywords that came later, and lines that a later version reads
+//! Differences of keepalived's versions: keywords that came later, and lines that a later version reads
 //! otherwise. Found by `tests/judge/compare.rs`, which lets two versions read the same files, and dated by
 //! keepalived's tags.
 //!
@@ -31,9 +31,9 @@ impl fmt::Display for Version {
 /// Why a text is no version that an import can read for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VersionError {
-    /// It is not three numbers.
+    /// Text that is not three numbers.
     Shape,
-    /// It is older than [`Version::OLDEST`].
+    /// A version older than [`Version::OLDEST`].
     TooOld,
 }
 
@@ -125,7 +125,7 @@ pub struct Fact {
     pub since: Version,
     /// The block and the line.
     pub line: &'static str,
-    /// What it makes of the line: follows "keepalived 2.3.0 and later:".
+    /// Its meaning of the line: follows "keepalived 2.3.0 and later:".
     pub text: &'static str,
     /// Whether the import reads the line so for such a version. Otherwise somebody must decide.
     pub read: bool,
@@ -157,7 +157,7 @@ pub const CONNECT_NOWHERE: Fact = Fact {
     read: false,
 };
 
-/// What stands in `host` of SMTP_CHECK.
+/// Keywords in `host` of SMTP_CHECK.
 pub const SMTP_HOST: Fact = Fact {
     since: Version(2, 2, 8),
     line: "SMTP_CHECK: `host`",

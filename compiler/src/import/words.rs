@@ -120,7 +120,7 @@ pub(super) fn pieces(line: &str) -> Vec<LinePiece<'_>> {
     out
 }
 
-/// Where the first brace outside quotes is.
+/// Offset of the first brace outside quotes.
 fn brace(text: &str) -> Option<usize> {
     let mut quoted = false;
     text.bytes().position(|byte| {
@@ -178,7 +178,7 @@ pub(super) fn arguments(text: &str) -> Option<Vec<String>> {
     Some(out)
 }
 
-/// What stands after a backslash.
+/// The character that a backslash and the text after it stand for.
 fn escape(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, text: &mut String) -> Option<()> {
     let char = chars.next()?;
     let digits =

@@ -9,6 +9,7 @@ mod page;
 mod pages;
 mod source;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -24,6 +25,7 @@ use source::{
     ACCEPT_EXAMPLES, Accept, Around, PAUSE_EXAMPLES, PULL_EXAMPLES, Pause, Pull, Resume, SourceOptions,
 };
 
+use crate::api::metrics::Detail;
 use crate::api::requests;
 use crate::daemon::{self, Options};
 use crate::guard;
@@ -247,6 +249,24 @@ struct Socket {
 }
 
 #[derive(Debug, Args)]
+struct MetricsOptions {
+    /// Serve metrics for Prometheus at this address over TCP, to everybody who reaches it
+    ///
+    /// Without it they are served by the socket only: `GET /metrics`.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    metrics: Option<SocketAddr>,
+    /// Leave metrics of single destinations out: for tables of many thousands
+    #[arg(long)]
+    metrics_without_destinations: bool,
+}
+
+impl MetricsOptions {
+    const fn detail(&self) -> Detail {
+        if self.metrics_without_destinations { Detail::Services } else { Detail::Destinations }
+    }
+}
+
+#[derive(Debug, Args)]
 struct Run {
     #[command(flatten)]
     plan: Plan,
@@ -256,6 +276,8 @@ struct Run {
     state: StateDirectory,
     #[command(flatten)]
     socket: Socket,
+    #[command(flatten)]
+    metrics: MetricsOptions,
     /// Run the election with real-time scheduling (SCHED_RR) of this priority
     #[arg(long, value_name = "PRIORITY", value_parser = clap::value_parser!(u8).range(1..=99))]
     realtime: Option<u8>,
@@ -449,6 +471,8 @@ fn run_daemon(run: Run) -> Result<ExitCode, CommandError> {
         host,
         state_dir,
         socket: absolute(&run.socket.socket)?,
+        metrics: run.metrics.metrics,
+        metrics_detail: run.metrics.detail(),
         scheduling: Scheduling { realtime: run.realtime, lock_memory: run.lock_memory },
         trust,
     };

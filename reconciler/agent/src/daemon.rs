@@ -22,6 +22,7 @@ pub(crate) mod in_the_way;
 
 pub(crate) use error::DaemonError;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +34,9 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
+use crate::api::listener;
+use crate::api::metrics::Detail;
+use crate::api::scrapes::Scrapes;
 use crate::api::server::Server;
 use crate::convergence::events;
 use crate::convergence::thread::{Converger, Mailbox};
@@ -75,6 +79,10 @@ pub(crate) struct Options {
     pub(crate) host: Name,
     pub(crate) state_dir: PathBuf,
     pub(crate) socket: PathBuf,
+    /// Address at which metrics are served over TCP; none: by the socket only.
+    pub(crate) metrics: Option<SocketAddr>,
+    /// Amount of detail of metrics.
+    pub(crate) metrics_detail: Detail,
     pub(crate) scheduling: Scheduling,
     /// Owners whose plans, secrets, programs and state are read.
     pub(crate) trust: Trust,
@@ -188,10 +196,13 @@ pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), Daemo
     daemon.carry_all();
     events::watch(daemon.converger.mailbox().clone(), daemon.election.nudge());
     let (source, copies) = (daemon.options.source.clone(), daemon.persisting.directory().to_owned());
+    let metrics = daemon.options.metrics;
+    let scrapes = Scrapes::new(senders.asks.clone(), daemon.options.metrics_detail);
     inbox.plans_from(|look| source.watch(copies, disk, kept, look));
     let result = tokio::select! {
         result = daemon.serve(&mut inbox) => result,
-        () = server.serve(senders.asks) => Ok(()),
+        () = server.serve(senders.asks, scrapes.clone()) => Ok(()),
+        () = listener::serve(metrics, scrapes.clone()) => Ok(()),
     };
     daemon.stop(inbox, result).await
 }

@@ -1,10 +1,10 @@
 //! The last drifts, for status and log. Their number is bounded, and a drift that is found again is counted
 //! instead of listed again.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use evenkeel_schemas::status::{DriftOutcome, DriftRecord};
+use evenkeel_schemas::status::{DriftCount, DriftOutcome, DriftRecord};
 use evenkeel_schemas::time::MonoTime;
 
 use crate::pass::Drift;
@@ -30,6 +30,8 @@ pub(crate) struct DriftHistory {
     burst_ends: MonoTime,
     lines: u32,
     suppressed: u64,
+    /// All drift by kind and outcome.
+    counts: BTreeMap<(&'static str, DriftOutcome), u64>,
 }
 
 impl DriftHistory {
@@ -37,6 +39,7 @@ impl DriftHistory {
     /// log, or none when the drift was logged within [`SAME`] or the burst is used up.
     pub(crate) fn record(&mut self, drift: Drift, now: MonoTime, at: &str) -> Option<String> {
         let Drift { kind, object, found, outcome, reason } = drift;
+        *self.counts.entry((kind, outcome)).or_default() += 1;
         let same = |entry: &Entry| {
             let record = &entry.record;
             (record.kind.as_str(), &record.object, &record.found, record.outcome, &record.reason)
@@ -91,6 +94,16 @@ impl DriftHistory {
             suppressed => line.push_str(&format!(" (since the last such line, {suppressed} more drifts)")),
         }
         Some(line)
+    }
+
+    /// The number of all drifts, by kind and outcome.
+    pub(crate) fn counts(&self) -> Vec<DriftCount> {
+        let count = |(&(kind, outcome), &count): (&(&'static str, DriftOutcome), &u64)| DriftCount {
+            kind: kind.to_owned(),
+            outcome,
+            count,
+        };
+        self.counts.iter().map(count).collect()
     }
 
     /// All drifts that are remembered, newest last.
@@ -149,6 +162,9 @@ mod tests {
         let lines =
             (0..1000).filter_map(|n| history.record(drift(&n.to_string()), seconds(100), "T")).count();
         assert_eq!(lines, 20);
+        let all =
+            DriftCount { kind: "virtual_server".to_owned(), outcome: DriftOutcome::Repaired, count: 1000 };
+        assert_eq!(history.counts(), [all], "also of those that are not remembered");
         let records = history.records();
         assert_eq!(records.len(), MAX_RECORDS);
         assert_eq!(records.last().map(|record| record.object.as_str()), Some("999"));

@@ -6,13 +6,15 @@ use std::fmt::Write;
 use super::book::root;
 use super::shell;
 
-/// All of them. Tests of the compiler compare the first three (`reference`, `import`).
-pub(crate) const PAGES: [&str; 5] = [
+/// All of them. Tests of the compiler compare the first three (`reference`, `import`), one of the agent the
+/// list of metrics.
+pub(crate) const PAGES: [&str; 6] = [
     "docs/cluster.md",
     "docs/diagnostics.md",
     "docs/keepalived/keywords.md",
     "docs/evenkeel/commands.md",
     "docs/evenkeeld/commands.md",
+    "docs/evenkeeld/every-metric.md",
 ];
 
 /// Width of the help in a page, columns.

@@ -19,6 +19,7 @@ mod limits;
 mod links;
 mod logs;
 mod maintenance;
+mod monitoring;
 mod own_fault;
 mod ownership;
 mod probation;

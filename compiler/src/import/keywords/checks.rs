@@ -98,7 +98,7 @@ pub(in super::super) const SMTP_CHECK: Block = Block {
     rows: &[carried("helo_name", "helo"), carried("host", "")],
 };
 
-/// It has every keyword of a check, of which only those that connect have an effect.
+/// Every keyword of a check, of which only those that connect have an effect.
 pub(in super::super) const SMTP_HOST: Block =
     Block { name: "host (in SMTP_CHECK)", place: "services.*.check", rows: &[] };
 

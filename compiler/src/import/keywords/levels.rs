@@ -6,7 +6,7 @@ use super::{
     TRACK_FILE, TRACK_PROCESS, UDP_CHECK, URL, VIRTUAL_SERVER, VRRP_INSTANCE, VRRP_SCRIPT, VRRP_SYNC_GROUP,
 };
 
-/// What a keyword is at its place.
+/// Kind of a keyword at its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) enum Shape {
     /// No keyword.
@@ -50,7 +50,7 @@ pub(in super::super) enum Level {
 }
 
 impl Level {
-    /// What a word is here.
+    /// Kind of a word here.
     pub(in super::super) fn shape(self, keyword: &str) -> Shape {
         if self == Self::List {
             return Shape::Line;

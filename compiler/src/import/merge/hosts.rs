@@ -256,7 +256,7 @@ impl Merger<'_> {
             self.notes.say(Fate::Decide, Vec::new(), "the interface of the real servers", why);
         }
         for director in 0..self.configs.len() {
-            // What has no owner of its own stands with the director's host.
+            // A thing without an owner of its own stands with the director's host.
             self.merged
                 .names
                 .insert(Owner::Router(director, usize::MAX), self.request.directors[director].name.clone());

@@ -79,7 +79,7 @@ impl Segments {
                 nets.add(root(link), net);
             }
         }
-        // Those on a link first: their networks may hold addresses that are on none.
+        // Addresses on a link first: their networks may hold addresses that are on none.
         let order = |on_link: bool| self.addresses.iter().filter(move |(link, ..)| link.is_some() == on_link);
         for (link, address, _) in order(true).chain(order(false)) {
             if nets.holding(*address).is_some() {
@@ -105,7 +105,7 @@ impl Segments {
     }
 }
 
-/// What became of links and addresses.
+/// Segments that links and addresses were put into.
 #[derive(Debug)]
 pub(super) struct Finished {
     /// The section of the cluster file.
@@ -172,7 +172,7 @@ impl Nets {
         for (prefix, nets) in &self.by_prefix {
             for (first, link) in nets {
                 let Ok(net) = Cidr::new(*first, *prefix) else { continue };
-                // What came later may be inside a larger one.
+                // A network that came later may be inside a larger one.
                 if self.holding(*first).is_some_and(|(larger, _)| larger < *prefix) {
                     continue;
                 }

@@ -12,7 +12,7 @@ use super::checks::Checks;
 use super::segments::dashed;
 use super::{Merger, nested};
 
-/// What services are one by: targets and protocol.
+/// Key by which services of several directors are one: targets and protocol.
 type Key = (Vec<Target>, String);
 
 /// A service of the cluster file: some of the targets of a virtual server.

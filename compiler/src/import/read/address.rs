@@ -292,7 +292,7 @@ impl Reader<'_> {
                 None => lost.push(word),
             }
         }
-        // What a rule looks at cannot be left out: it would match more.
+        // A selector of a rule cannot be left out: the rule would match more.
         let whole = rule.contains_key("table") && lost.is_empty();
         if let Some(next) = next {
             rule.insert("preference".to_owned(), Value::from(next));

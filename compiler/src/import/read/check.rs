@@ -16,7 +16,7 @@ use super::url::Web;
 use super::values::{CONNECT_TIME, Reading, SOME_TIME, leading_number, span};
 use super::{Reader, shorten};
 
-/// What checks take from above when they do not say it themselves. Times in milliseconds.
+/// Defaults of checks from the blocks above them. Times in milliseconds.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Times {
     pub(super) delay_loop: Option<u32>,
@@ -33,7 +33,7 @@ pub(super) struct Times {
 /// Why a time has no effect.
 pub(super) const NO_CHECK: &str = "there is no check";
 
-/// Where a time stands.
+/// The block that says a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     VirtualServer,
@@ -41,7 +41,7 @@ pub(super) enum Place {
     Check,
 }
 
-/// What a check is of.
+/// Target of a check.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Of {
     pub(super) address: IpAddr,
@@ -171,7 +171,7 @@ impl Reader<'_> {
         let mut file = FileWeight::default();
         let mut hosts: Vec<Connection> = Vec::new();
         let mut connection = Connection::new();
-        // Whether the check says anything of its own connection: then it is one beside those of its hosts.
+        // A check that says anything of its own connection is one beside those of its hosts.
         let mut own_connection = false;
         let mut program: Option<(Vec<String>, usize)> = None;
         for statement in block.inside() {
@@ -265,7 +265,7 @@ impl Reader<'_> {
         times.retry = number.map(|number| number.min(100)).or(times.retry);
     }
 
-    /// What stands above, and keepalived's defaults, of which some differ by the kind of check.
+    /// Settings of the blocks above, and keepalived's defaults, of which some differ by the kind of check.
     fn times_of(&mut self, kind: &str, times: &Times, of: Of, check: &mut Map<String, Value>) {
         let interval = times.delay_loop.unwrap_or(DELAY_LOOP);
         let (retries, delay) = match kind {
@@ -339,7 +339,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Where a check connects to, and from.
+    /// Addresses that a check connects to and from.
     fn connection(&mut self, statement: &Statement, check: &mut Connection, real: IpAddr) -> bool {
         match statement.keyword() {
             "connect_ip" => {
@@ -397,7 +397,7 @@ impl Reader<'_> {
         connection
     }
 
-    /// What only one kind of check has.
+    /// Settings that only one kind of check has.
     fn special(&mut self, statement: &Statement, check: &mut Map<String, Value>) {
         let mut set = |key: &str, value: Option<Value>| {
             if let Some(value) = value {

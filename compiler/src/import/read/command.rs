@@ -107,7 +107,7 @@ impl Reader<'_> {
         self.script_user.clone().or_else(|| self.request.script_user.clone())
     }
 
-    /// What there is to say of a program.
+    /// Findings about a program.
     pub(super) fn settle_program(&mut self, note: usize, words: &[String], user: Option<&str>) {
         let program = words.first().map_or("", String::as_str);
         if let [shell, dash, text] = words

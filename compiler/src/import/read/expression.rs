@@ -9,14 +9,14 @@ use super::super::tree::Statement;
 use super::{Reader, shorten};
 use crate::codes;
 
-/// What an expression is to PCRE2.
+/// Meaning of an expression to PCRE2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ExpressionReading {
-    /// It means the same in both libraries, where both take it.
+    /// The same meaning in both libraries, where both take it.
     Common,
-    /// It ends too early, or something is repeated that cannot be: PCRE2 does not take it.
+    /// An expression that ends too early or repeats what cannot be repeated: PCRE2 does not take it.
     Broken,
-    /// It has something that only PCRE2 has, or that it reads otherwise.
+    /// An expression with something that only PCRE2 has, or that it reads otherwise.
     Own(&'static str),
 }
 
@@ -100,7 +100,7 @@ fn reading(pattern: &str) -> ExpressionReading {
     let bytes = pattern.as_bytes();
     let mut own = None;
     let mut groups = 0_usize;
-    // Whether what stands before can be repeated.
+    // Set while the element before can be repeated.
     let mut repeatable = false;
     let mut at = 0;
     while let Some(byte) = bytes.get(at) {
@@ -113,7 +113,7 @@ fn reading(pattern: &str) -> ExpressionReading {
                 if escaped.is_ascii_alphanumeric() && !b"dDsSwWbBnrtfxAz".contains(escaped) {
                     own = own.or(Some("an escape such as `\\h` or `\\1`"));
                     if *escaped == b'Q' {
-                        // What follows is text up to `\E`.
+                        // Text up to `\E`, taken as it is.
                         return ExpressionReading::Own("a quotation with `\\Q`");
                     }
                 }

@@ -32,10 +32,10 @@ const ADVERTS: std::ops::RangeInclusive<u64> = 10_000..=255_000_000;
 /// `preempt_delay`, in microseconds.
 const PREEMPT_DELAY: std::ops::RangeInclusive<u64> = 0..=1_000_000_000;
 
-/// What makes an instance a virtual router of its own: VRID, interface, IPv6, unicast.
+/// Key of a virtual router: VRID, interface, IPv6, unicast.
 pub(super) type Identity = (Option<u8>, Option<String>, bool, bool);
 
-/// What an instance says before its defaults are known.
+/// Settings of an instance before its defaults are known.
 #[derive(Default)]
 pub(super) struct Said {
     /// `state`, whether it is MASTER, and the number of its note.
@@ -50,7 +50,7 @@ pub(super) struct Said {
     pub(super) strict: Option<bool>,
     /// `accept` or `no_accept`.
     pub(super) accept: Option<(bool, usize)>,
-    /// Whether it is of IPv6: what the first address says.
+    /// Whether it is of IPv6: the first address decides.
     pub(super) family: Option<bool>,
     pub(super) auth_type: Option<(AuthType, usize)>,
     pub(super) auth_pass: Option<(String, Spot, usize)>,
@@ -352,7 +352,7 @@ impl Reader<'_> {
         self.bad_word(statement, Some(name), message.to_owned(), "keepalived drops the name");
     }
 
-    /// What has to do with priorities and time.
+    /// Keywords of priorities and times.
     fn timing(&mut self, statement: &Statement, _owner: Owner, instance: &mut Instance, said: &mut Said) {
         let spot = statement.spot;
         let draft = &mut instance.draft;

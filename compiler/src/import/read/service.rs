@@ -25,7 +25,7 @@ const LONGEST_PERSISTENCE: i64 = 31 * 86_400;
 const SCHEDULERS: [&str; 14] =
     ["rr", "wrr", "lc", "wlc", "lblc", "lblcr", "sh", "dh", "mh", "sed", "nq", "fo", "ovf", "twos"];
 
-/// What a virtual server says that only its whole makes sense of.
+/// Settings of a virtual server that only its whole makes sense of.
 pub(super) struct Whole {
     /// Whether it is of IPv6, once an address says so.
     pub(super) family: Option<bool>,
@@ -43,7 +43,7 @@ pub(super) struct Whole {
     pub(super) inhibit: bool,
     /// `inhibit_on_failure` of real servers, and the numbers of their notes.
     pub(super) inhibits: Vec<(Option<bool>, usize)>,
-    /// What was the way of forwarding when each real server began.
+    /// The way of forwarding at the beginning of each real server.
     ways: Vec<Option<Value>>,
     pub(super) times: Times,
 }
@@ -315,7 +315,7 @@ impl Reader<'_> {
                 if let Some(address) = self.address(statement) {
                     self.says("sorry_server");
                     service.sorry = Some(At { value: (address, port), spot });
-                    // It goes the way that was said before it.
+                    // A real server goes the way that was said before it.
                     match draft.get("forwarding").cloned() {
                         Some(way) => draft.set("sorry_server.forwarding", way, spot),
                         None => draft.remove("sorry_server.forwarding").map_or((), |_| ()),

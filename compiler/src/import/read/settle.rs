@@ -1,4 +1,4 @@
-//! What keepalived makes of an instance's settings when all are read: defaults, and what does not go
+//! An instance's settings as keepalived has them when all are read: defaults, and what does not go
 //! together.
 
 use evenkeel_schemas::scalars::AdvertInterval;
@@ -271,7 +271,7 @@ impl Reader<'_> {
         instance.draft.set("unicast", Value::Object(unicast), place);
     }
 
-    /// What strict mode does that has no line of its own.
+    /// Effects of strict mode that have no line of their own.
     fn settle_strict(&mut self, instance: &Instance, said: &Said, owner: bool, version: u64) {
         let what = format!("strict mode of `{}`", shorten(&instance.name));
         if !owner {

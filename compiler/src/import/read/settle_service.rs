@@ -1,4 +1,4 @@
-//! What keepalived makes of a virtual server when all of it is read: defaults, and what does not go together.
+//! A virtual server as keepalived has it when all of it is read: defaults, and what does not go together.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ use super::values::span;
 use crate::codes;
 
 impl Reader<'_> {
-    /// What keepalived makes of a virtual server as a whole.
+    /// Settles a virtual server as a whole, as keepalived does.
     pub(super) fn settle_service(&mut self, service: &mut Service, whole: &mut Whole) {
         let spot = service.spot;
         let draft = &mut service.draft;

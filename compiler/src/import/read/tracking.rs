@@ -43,10 +43,10 @@ pub(super) struct Tracks {
     first: BTreeMap<(&'static str, String), Spot>,
 }
 
-/// What keepalived does to the weights of what an instance tracks.
+/// Treatment by keepalived of the weights of what an instance tracks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Burden {
-    /// They count.
+    /// Weights that count.
     None,
     /// The instance owns its VIPs, and its priority does not change.
     Owner,

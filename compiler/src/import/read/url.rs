@@ -19,7 +19,7 @@ const MD5_DIGITS: usize = 32;
 /// Most URLs of a check: what is more is no configuration.
 const MAX_URLS: usize = 64;
 
-/// How a check of web servers speaks.
+/// Protocol of a check of web servers.
 #[derive(Debug, Default)]
 pub(super) struct Web {
     urls: Vec<Map<String, Value>>,
@@ -326,7 +326,7 @@ const OPTIONS: [(&str, Option<char>); 24] = [
     ("use_offset_limit", None),
 ];
 
-/// Those that change nothing about what matches, of expressions that both libraries read alike.
+/// Options that change nothing about what matches, of expressions that both libraries read alike.
 const FREE: [&str; 12] = [
     "auto_callout",
     "dupnames",

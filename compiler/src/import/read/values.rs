@@ -181,12 +181,12 @@ impl Reader<'_> {
     }
 }
 
-/// How keepalived reads a number.
+/// Reading of a number by keepalived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reading {
     /// Nothing else may stand in the word.
     Exact,
-    /// What follows the digits is warned of and dropped.
+    /// Text after the digits is warned of and dropped.
     Loose,
 }
 
@@ -226,7 +226,7 @@ pub(super) fn leading_number(text: &str) -> (Option<i64>, bool) {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Decimal {
     Exact(u64),
-    /// It has more than six decimals.
+    /// A number with more than six decimals.
     Rounded(u64),
     /// Something that is no digit follows; the number before it, which is not scaled.
     Followed(u64),

@@ -1,4 +1,4 @@
-//! What is wrong in the input, drawn with its lines.
+//! Mistakes in the input, drawn with their lines.
 
 use std::collections::{BTreeMap, BTreeSet};
 

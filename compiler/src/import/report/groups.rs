@@ -21,7 +21,7 @@ const MAX_KEYWORDS: usize = 8;
 /// Entries of a section; the JSON form and `--full` have all.
 const MAX_ENTRIES: usize = 400;
 
-/// What lines must have in common to be one entry.
+/// Facts that lines must have in common to be one entry.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct GroupKey<'a> {
     fate: Fate,
@@ -123,7 +123,7 @@ impl<'a> LineGroup<'a> {
     }
 
     fn show(&self, out: &mut String, import: &Import, section: Section) {
-        // What is the same needs no more than its keyword, and neither do many lines that are otherwise.
+        // Equal lines need no more than their keyword, and neither do many lines that are otherwise.
         let (first, many) = match self.rows.as_slice() {
             [first, _, ..] => (first, section == Section::Same || !self.more.is_empty()),
             [first] => (first, false),

@@ -26,9 +26,9 @@ struct Report<'a> {
     exit_code: u8,
     compiles: bool,
     counts: Value,
-    /// One for each line of the input that has a statement.
+    /// An entry for each line of the input that has a statement.
     lines: Vec<LineOf<'a>>,
-    /// What no line says.
+    /// Facts that no line says.
     general: Vec<ReasonOf<'a>>,
     findings: Vec<Value>,
     diagnostics: Vec<Value>,
@@ -46,7 +46,7 @@ struct LineOf<'a> {
     reasons: Vec<ReasonOf<'a>>,
     /// First line of the block that it shares its fate with.
     block: Option<usize>,
-    /// What later versions of keepalived make of it.
+    /// Meaning of the line to later versions of keepalived.
     versions: &'a [String],
 }
 

@@ -41,7 +41,7 @@ fn secret(line: &str) -> Option<usize> {
         if is_secret(word) || is_like_secret(word) {
             return Some(from + word.len());
         }
-        // What ends a word is one byte, or a blank of several.
+        // The end of a word is one byte, or a blank of several.
         let end = from + word.len();
         from = end + line[end..].chars().next().map_or(0, char::len_utf8);
     }

@@ -21,6 +21,8 @@ use tokio::time::timeout;
 
 /// Time to wait for an answer.
 pub(super) const CLIENT_LIMIT: Duration = Duration::from_secs(5);
+/// Time to wait for the status: the document of 100,000 destinations takes a slow host some seconds.
+const STATUS_LIMIT: Duration = Duration::from_secs(20);
 /// Time to wait for the answer to an order for routers: other directors may be asked first, for 20 s at most.
 const ORDER_LIMIT: Duration = Duration::from_secs(28);
 /// Largest answer that is accepted, bytes.
@@ -59,7 +61,7 @@ impl fmt::Display for RequestError {
 /// # Errors
 /// When nothing answers there in time, or not with a status document.
 pub(crate) async fn fetch(socket: &Path) -> Result<Status, RequestError> {
-    ask(socket, Method::GET, "/status", String::new(), CLIENT_LIMIT).await
+    ask(socket, Method::GET, "/status", String::new(), STATUS_LIMIT).await
 }
 
 /// Fetches the status of the daemon behind `socket` with connections and traffic.
@@ -67,7 +69,7 @@ pub(crate) async fn fetch(socket: &Path) -> Result<Status, RequestError> {
 /// # Errors
 /// As [`fetch`].
 pub(crate) async fn fetch_usage(socket: &Path) -> Result<Status, RequestError> {
-    ask(socket, Method::GET, "/status?usage", String::new(), CLIENT_LIMIT).await
+    ask(socket, Method::GET, "/status?usage", String::new(), STATUS_LIMIT).await
 }
 
 /// Sends an order to drain to the daemon behind `socket`.

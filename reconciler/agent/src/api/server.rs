@@ -1,11 +1,12 @@
 //! The daemon's socket: HTTP/1.1 on a Unix socket. Clients of ours are in `requests`.
 //!
-//! `GET /status` answers the status document (`/status?usage` with connections and traffic), `POST /orders`
+//! `GET /status` answers the status document (`/status?usage` with connections and traffic), `GET /metrics`
+//! the same for Prometheus, `POST /orders`
 //! takes an order for virtual routers, `POST /drains` one for destinations, `POST /probation` confirms or
 //! rolls back a plan, `POST /source` is about the source of plans. The socket is for root: mode 0600 from its
 //! first moment, and orders are accepted only from root and from the daemon's own user.
 
-mod connections;
+pub(super) mod connections;
 
 use std::convert::Infallible;
 use std::io;
@@ -17,17 +18,20 @@ use std::time::Duration;
 use evenkeel_schemas::status::Status;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::service::service_fn;
+use hyper::service::{Service, service_fn};
 use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use socket2::{Domain, Socket, Type};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::warn;
 
+use crate::api::metrics::Format;
+use crate::api::scrapes::Scrapes;
 use crate::source::{SourceAnswer, SourceRequest};
 use crate::system::private_socket;
 use evenkeel_host::io::OrderError;
@@ -103,12 +107,12 @@ impl Server {
 
     /// Serves until the task is dropped; each request goes to `asks`. A socket that somebody removes is made
     /// again.
-    pub(crate) async fn serve(&mut self, asks: mpsc::Sender<Ask>) {
+    pub(crate) async fn serve(&mut self, asks: mpsc::Sender<Ask>, scrapes: Scrapes) {
         let connections = Connections::default();
         let mut warned = false;
         loop {
             tokio::select! {
-                () = self.accept_calls(&connections, &asks) => return,
+                () = self.accept_calls(&connections, &asks, &scrapes) => return,
                 () = self.gone() => {}
             }
             let path = self.path.clone();
@@ -137,7 +141,7 @@ impl Server {
         }
     }
 
-    async fn accept_calls(&self, connections: &Connections, asks: &mpsc::Sender<Ask>) {
+    async fn accept_calls(&self, connections: &Connections, asks: &mpsc::Sender<Ask>, scrapes: &Scrapes) {
         let mut failing = false;
         loop {
             let stream = match self.listener.accept().await {
@@ -158,7 +162,7 @@ impl Server {
             }
             let place = Arc::new(connections.open());
             let number = place.number();
-            let task = tokio::spawn(serve_one(stream, place, asks.clone()));
+            let task = tokio::spawn(serve_one(stream, place, asks.clone(), scrapes.clone()));
             connections.set_task(number, task.abort_handle());
         }
     }
@@ -173,17 +177,36 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
 }
 
 /// Serves one connection: one request, within the time that it has.
-async fn serve_one(stream: UnixStream, place: Arc<ConnectionPlace>, asks: mpsc::Sender<Ask>) {
+async fn serve_one(
+    stream: UnixStream,
+    place: Arc<ConnectionPlace>,
+    asks: mpsc::Sender<Ask>,
+    scrapes: Scrapes,
+) {
     let may_order = may_order(&stream);
     let asked = Arc::clone(&place);
-    let service = service_fn(move |request| {
-        let (asks, place) = (asks.clone(), Arc::clone(&asked));
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (asks, scrapes, place) = (asks.clone(), scrapes.clone(), Arc::clone(&asked));
         async move {
-            let answer = answer(request, asks, may_order, &place).await;
+            let answer = if request.uri().path() == "/metrics" {
+                metrics(&request, &scrapes, &place).await
+            } else {
+                answer(request, asks, may_order, &place).await
+            };
             place.enter(Step::Answer);
-            answer
+            Ok::<_, Infallible>(answer)
         }
     });
+    serve_request(stream, service).await;
+}
+
+/// Serves one request of a stream, within the time that it has. A client that does not read its answer loses
+/// it.
+pub(super) async fn serve_request<S, F>(stream: impl AsyncRead + AsyncWrite + Unpin, service: S)
+where
+    S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible, Future = F>,
+    F: Future<Output = Result<Response<Full<Bytes>>, Infallible>>,
+{
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(READ_LIMIT)
@@ -191,7 +214,6 @@ async fn serve_one(stream: UnixStream, place: Arc<ConnectionPlace>, asks: mpsc::
         // One request a connection: a client that keeps it open would keep its place.
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
-    // A client that does not read its answer loses it.
     timeout(CONNECTION_LIMIT, connection).await.ok();
 }
 
@@ -218,7 +240,7 @@ async fn answer(
     asks: mpsc::Sender<Ask>,
     may_order: bool,
     place: &ConnectionPlace,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+) -> Response<Full<Bytes>> {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let usage = request.uri().query() == Some("usage");
     let (code, body) = match (method, path.as_str()) {
@@ -235,15 +257,48 @@ async fn answer(
         }
         (_, "/status" | "/orders" | "/drains" | "/probation" | "/source") => (
             StatusCode::METHOD_NOT_ALLOWED,
-            problem("GET /status, POST /orders, POST /drains, POST /probation and POST /source are served"),
+            problem(
+                "GET /status, GET /metrics, POST /orders, POST /drains, POST /probation and POST /source \
+                 are served",
+            ),
         ),
         _ => (StatusCode::NOT_FOUND, problem("no such resource; try GET /status")),
     };
-    let mut response = Response::new(Full::new(Bytes::from(body + "\n")));
+    response(code, "application/json", Bytes::from(body + "\n"))
+}
+
+fn response(code: StatusCode, kind: &'static str, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
     *response.status_mut() = code;
-    let json = header::HeaderValue::from_static("application/json");
-    response.headers_mut().insert(header::CONTENT_TYPE, json);
-    Ok(response)
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+    response
+}
+
+/// Answers `GET /metrics`.
+pub(super) async fn metrics(
+    request: &Request<Incoming>,
+    scrapes: &Scrapes,
+    place: &ConnectionPlace,
+) -> Response<Full<Bytes>> {
+    if request.method() != Method::GET {
+        let body = Bytes::from(problem("GET /metrics is served") + "\n");
+        return response(StatusCode::METHOD_NOT_ALLOWED, "application/json", body);
+    }
+    place.enter(Step::Work);
+    let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let format = Format::of(accept);
+    match scrapes.page(format).await {
+        Some(page) => response(StatusCode::OK, format.content_type(), page),
+        None => {
+            let (code, body) = stopping();
+            response(code, "application/json", Bytes::from(body + "\n"))
+        }
+    }
+}
+
+/// Answers everything that is not served.
+pub(super) fn not_found(hint: &'static str) -> Response<Full<Bytes>> {
+    response(StatusCode::NOT_FOUND, "application/json", Bytes::from(problem(hint) + "\n"))
 }
 
 fn problem(text: &str) -> String {
@@ -300,6 +355,7 @@ mod tests {
 
     use super::connections::{FAIR, MAX_CONNECTIONS};
     use super::*;
+    use crate::api::metrics::Detail;
     use crate::api::requests::{CLIENT_LIMIT, RequestError, ask, fetch, send_order};
     use evenkeel_host::orders::routers::Action;
 
@@ -369,7 +425,7 @@ mod tests {
             raw(Method::GET, "").await;
         };
         tokio::select! {
-            () = server.serve(sender) => panic!("ended"),
+            () = server.serve(sender.clone(), Scrapes::new(sender, Detail::Services)) => panic!("ended"),
             () = daemon => panic!("ended"),
             () = client => {}
         }
@@ -420,7 +476,7 @@ mod tests {
             assert!(ended >= kept.len() - MAX_CONNECTIONS, "{ended}");
         };
         tokio::select! {
-            () = server.serve(sender) => panic!("ended"),
+            () = server.serve(sender.clone(), Scrapes::new(sender, Detail::Services)) => panic!("ended"),
             () = daemon => panic!("ended"),
             () = client => {}
         }
@@ -459,7 +515,7 @@ mod tests {
             }
         };
         tokio::select! {
-            () = server.serve(sender) => panic!("ended"),
+            () = server.serve(sender.clone(), Scrapes::new(sender, Detail::Services)) => panic!("ended"),
             () = daemon => panic!("ended"),
             () = clients => {}
         }

@@ -17,6 +17,7 @@ pub(super) struct Lateness {
     expected: Option<MonoTime>,
     /// Timers by bucket.
     counts: [u64; BOUNDS.len() + 1],
+    sum: Duration,
     max: Duration,
 }
 
@@ -42,7 +43,13 @@ impl Lateness {
         if let Some(count) = self.counts.get_mut(bucket) {
             *count += 1;
         }
+        self.sum = self.sum.saturating_add(late);
         self.max = self.max.max(late);
+    }
+
+    /// Sum of all lateness, microseconds.
+    pub(super) fn sum_us(&self) -> u64 {
+        u64::try_from(self.sum.as_micros()).unwrap_or(u64::MAX)
     }
 
     /// Largest lateness, microseconds.
@@ -72,6 +79,9 @@ mod tests {
         assert!(!lateness.observe(MonoTime::from_millis(9)));
         assert!(lateness.observe(MonoTime::from_millis(12)));
         assert_eq!(lateness.max_us(), 2_000);
+        lateness.expect(Some(MonoTime::from_millis(20)));
+        assert!(lateness.observe(MonoTime::from_millis(21)));
+        assert_eq!((lateness.max_us(), lateness.sum_us()), (2_000, 3_000));
     }
 
     #[test]

@@ -320,6 +320,7 @@ impl StatusView<'_> {
             errors: last.map(|report| report.errors.clone()).unwrap_or_default(),
             reported_drift: last.map_or(0, |report| report.pass.reported_drift),
             drifts: facts.drifts.records(),
+            drift_counts: facts.drifts.counts(),
         }
     }
 

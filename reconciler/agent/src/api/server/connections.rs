@@ -13,13 +13,13 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 /// Most connections at a time.
-pub(super) const MAX_CONNECTIONS: usize = 64;
+pub(in crate::api) const MAX_CONNECTIONS: usize = 64;
 /// Time for a step when another connection needs the place: much longer than a healthy client takes.
-pub(super) const FAIR: Duration = Duration::from_millis(200);
+pub(in crate::api) const FAIR: Duration = Duration::from_millis(200);
 
 /// Step of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Step {
+pub(in crate::api) enum Step {
     /// The client sends its request.
     Request,
     /// The client reads its answer.
@@ -43,11 +43,11 @@ struct Table {
 
 /// All connections.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Connections(Arc<Mutex<Table>>);
+pub(in crate::api) struct Connections(Arc<Mutex<Table>>);
 
 /// A connection's place, which is free again when this is dropped.
 #[derive(Debug)]
-pub(super) struct ConnectionPlace {
+pub(in crate::api) struct ConnectionPlace {
     number: u64,
     connections: Connections,
 }
@@ -70,7 +70,7 @@ impl Connections {
     }
 
     /// Makes room for one more connection. Returns the time to ask again when there is none yet.
-    pub(super) fn make_room(&self, now: Instant) -> Option<Instant> {
+    pub(in crate::api) fn make_room(&self, now: Instant) -> Option<Instant> {
         let mut table = self.table();
         match room(&table, now) {
             Room::Free => None,
@@ -85,7 +85,7 @@ impl Connections {
     }
 
     /// Takes a place for a connection that was just accepted.
-    pub(super) fn open(&self) -> ConnectionPlace {
+    pub(in crate::api) fn open(&self) -> ConnectionPlace {
         let mut table = self.table();
         let number = table.next;
         table.next += 1;
@@ -94,7 +94,7 @@ impl Connections {
     }
 
     /// Sets the task that serves a connection; a connection that has ended has no place any more.
-    pub(super) fn set_task(&self, number: u64, task: AbortHandle) {
+    pub(in crate::api) fn set_task(&self, number: u64, task: AbortHandle) {
         if let Some(connection) = self.table().open.get_mut(&number) {
             connection.task = Some(task);
         }
@@ -102,12 +102,12 @@ impl Connections {
 }
 
 impl ConnectionPlace {
-    pub(super) const fn number(&self) -> u64 {
+    pub(in crate::api) const fn number(&self) -> u64 {
         self.number
     }
 
     /// Sets the step of the connection, which begins now.
-    pub(super) fn enter(&self, step: Step) {
+    pub(in crate::api) fn enter(&self, step: Step) {
         if let Some(connection) = self.connections.table().open.get_mut(&self.number) {
             connection.step = step;
             connection.since = Instant::now();

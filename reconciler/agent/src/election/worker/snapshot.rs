@@ -42,6 +42,7 @@ impl Worker {
             nice: self.scheduling.nice,
             memory_locked: self.scheduling.memory_locked,
             timer_lateness: self.lateness.buckets(),
+            timer_lateness_sum_us: self.lateness.sum_us(),
             max_timer_lateness_us: self.lateness.max_us(),
             lost_notices: self.outbox.lost(),
             unknown_adverts: self.routers.election.unknown_total(),
