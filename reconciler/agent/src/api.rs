@@ -5,6 +5,7 @@
 //! renders it for Prometheus, `scrapes` makes such pages when asked, `listener` serves them over TCP. Nothing
 //! is decided here: requests are carried to the daemon.
 
+pub(crate) mod asks;
 pub(crate) mod listener;
 pub(crate) mod metrics;
 pub(crate) mod requests;

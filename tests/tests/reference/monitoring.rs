@@ -21,7 +21,8 @@ impl<'l> Prometheus<'l> {
         let configuration = lab.write(
             "prometheus.yml",
             format!(
-                "global: {{ scrape_interval: 1s, evaluation_interval: 1s }}\nrule_files: [evenkeel.rules.yml]\n\
+                "global: {{ scrape_interval: 1s, evaluation_interval: 1s }}\n\
+                 rule_files: [evenkeel.rules.yml]\n\
                  scrape_configs:\n  - job_name: evenkeel\n    static_configs:\n      - targets: [{}]\n",
                 targets.join(", ")
             ),

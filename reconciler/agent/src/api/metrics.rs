@@ -102,7 +102,7 @@ impl From<f64> for Value {
 
 /// Type of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum SampleKind {
     /// A number that only grows while the daemon runs; the text has `_total` behind its name.
     Counter,
     /// A number of now. Times are seconds since 1970.
@@ -123,7 +123,7 @@ struct Metric {
     /// Name without prefix, unit and `_total`.
     name: &'static str,
     unit: Option<&'static Unit>,
-    kind: Kind,
+    kind: SampleKind,
     help: &'static str,
     /// Puts all samples that a document has.
     samples: fn(&Document, &mut Samples<'_>) -> fmt::Result,
@@ -135,7 +135,7 @@ impl Metric {
         help: &'static str,
         samples: fn(&Document, &mut Samples<'_>) -> fmt::Result,
     ) -> Self {
-        Self { name, unit: None, kind: Kind::Counter, help, samples }
+        Self { name, unit: None, kind: SampleKind::Counter, help, samples }
     }
 
     const fn gauge(
@@ -143,7 +143,7 @@ impl Metric {
         help: &'static str,
         samples: fn(&Document, &mut Samples<'_>) -> fmt::Result,
     ) -> Self {
-        Self { name, unit: None, kind: Kind::Gauge, help, samples }
+        Self { name, unit: None, kind: SampleKind::Gauge, help, samples }
     }
 
     const fn histogram(
@@ -151,7 +151,7 @@ impl Metric {
         help: &'static str,
         samples: fn(&Document, &mut Samples<'_>) -> fmt::Result,
     ) -> Self {
-        Self { name, unit: None, kind: Kind::Histogram, help, samples }
+        Self { name, unit: None, kind: SampleKind::Histogram, help, samples }
     }
 
     const fn in_unit(mut self, unit: &'static Unit) -> Self {
@@ -163,7 +163,7 @@ impl Metric {
 /// The place for a metric's samples.
 struct Samples<'a> {
     encoder: MetricEncoder<'a>,
-    kind: Kind,
+    kind: SampleKind,
 }
 
 /// Labels of a sample.
@@ -182,14 +182,14 @@ impl Samples<'_> {
         let labels = Labels(labels);
         let mut encoder = self.encoder.encode_family(&labels)?;
         match (self.kind, value.into()) {
-            (Kind::Counter, Value::Whole(value)) => {
+            (SampleKind::Counter, Value::Whole(value)) => {
                 encoder.encode_counter(&value, None::<&Exemplar<Labels<'_>, f64>>)
             }
-            (Kind::Counter, Value::Real(value)) => {
+            (SampleKind::Counter, Value::Real(value)) => {
                 encoder.encode_counter(&value, None::<&Exemplar<Labels<'_>, f64>>)
             }
-            (Kind::Gauge | Kind::Histogram, Value::Whole(value)) => encoder.encode_gauge(&value),
-            (Kind::Gauge | Kind::Histogram, Value::Real(value)) => encoder.encode_gauge(&value),
+            (SampleKind::Gauge | SampleKind::Histogram, Value::Whole(value)) => encoder.encode_gauge(&value),
+            (SampleKind::Gauge | SampleKind::Histogram, Value::Real(value)) => encoder.encode_gauge(&value),
         }
     }
 
@@ -225,9 +225,9 @@ impl Collector for Rendering {
                 format!("{PREFIX}_{}", metric.name)
             };
             let kind = match metric.kind {
-                Kind::Counter => MetricType::Counter,
-                Kind::Gauge => MetricType::Gauge,
-                Kind::Histogram => MetricType::Histogram,
+                SampleKind::Counter => MetricType::Counter,
+                SampleKind::Gauge => MetricType::Gauge,
+                SampleKind::Histogram => MetricType::Histogram,
             };
             let encoder = encoder.encode_descriptor(&name, metric.help, metric.unit, kind)?;
             (metric.samples)(&self.0, &mut Samples { encoder, kind: metric.kind })?;

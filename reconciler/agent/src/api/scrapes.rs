@@ -11,8 +11,8 @@ use hyper::body::Bytes;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::sleep;
 
+use super::asks::Ask;
 use super::metrics::{self, Detail, Format, ProcessFigures};
-use super::server::Ask;
 
 /// Time for which a page is fresh enough for the next scraper.
 const FRESH: Duration = Duration::from_secs(1);

@@ -15,7 +15,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_schemas::status::Status;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::{Service, service_fn};
@@ -30,15 +29,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::warn;
 
+use crate::api::asks::Ask;
 use crate::api::metrics::Format;
 use crate::api::scrapes::Scrapes;
-use crate::source::{SourceAnswer, SourceRequest};
 use crate::system::private_socket;
 use evenkeel_host::io::OrderError;
 use evenkeel_host::orders::Refusal;
-use evenkeel_host::orders::drains::{DrainAnswer, DrainRequest};
-use evenkeel_host::orders::routers::{OrderAnswer, OrderRequest};
-use evenkeel_host::probation;
 
 use connections::{ConnectionPlace, Connections, Step};
 
@@ -56,20 +52,6 @@ const READ_LIMIT: Duration = Duration::from_secs(5);
 const CONNECTION_LIMIT: Duration = Duration::from_secs(30);
 /// Largest body of a request, bytes.
 const MAX_REQUEST: usize = 4096;
-
-/// A request to the daemon, with the place for its answer.
-pub(crate) enum Ask {
-    /// The status document; with connections and traffic if true.
-    Status(bool, oneshot::Sender<Status>),
-    /// An order for routers. Answered when it is on the disk, or refused.
-    Order(OrderRequest, oneshot::Sender<Result<OrderAnswer, OrderError>>),
-    /// An order to drain. Answered when it is on the disk, or refused.
-    Drain(DrainRequest, oneshot::Sender<Result<DrainAnswer, OrderError>>),
-    /// To look at the source of plans now, or to change what it takes.
-    Source(SourceRequest, oneshot::Sender<Result<SourceAnswer, OrderError>>),
-    /// To confirm a plan or to roll it back. Answered when that is on the disk, or refused.
-    Probation(probation::ProbationRequest, oneshot::Sender<Result<probation::Answer, OrderError>>),
-}
 
 /// A bound socket that is removed from the file system when it is dropped.
 pub(crate) struct Server {
@@ -357,7 +339,7 @@ mod tests {
     use super::*;
     use crate::api::metrics::Detail;
     use crate::api::requests::{CLIENT_LIMIT, RequestError, ask, fetch, send_order};
-    use evenkeel_host::orders::routers::Action;
+    use evenkeel_host::orders::routers::{Action, OrderAnswer, OrderRequest};
 
     fn order_for(router: &str) -> OrderRequest {
         OrderRequest { action: Action::Hold, router: router.parse().ok(), force: false }

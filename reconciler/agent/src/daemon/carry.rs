@@ -13,7 +13,7 @@ use tracing::{debug, warn};
 
 use super::errands::StatusAsked;
 use super::{Daemon, log, pulling, recall};
-use crate::api::server::Ask;
+use crate::api::asks::Ask;
 use crate::api::usage::UsageQuestion;
 use crate::election::ElectionCommand;
 use crate::state::disk::Waiting;

@@ -31,7 +31,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
 use super::errands::{Errand, StatusAsked};
 use super::error::DaemonError;
-use crate::api::server::Ask;
+use crate::api::asks::Ask;
 use crate::guard::Guardian;
 use crate::health::trackers::TrackerFinding;
 use crate::source::{Loaded, Look};

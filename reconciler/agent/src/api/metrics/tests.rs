@@ -1,3 +1,5 @@
+//! Pages of documents, judged by promtool; the examples and the book, compared with what is served.
+
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::{Command, Stdio};
